@@ -77,6 +77,10 @@ impl IndexStore {
     /// Deletes the index of a data directory that no server has open.
     pub fn delete(dir: &Path) -> Result<(), OpenError> {
         let folder = dir.join("index");
+        if std::fs::symlink_metadata(&folder).is_ok_and(|found| !found.is_dir()) {
+            let why = format!("{} is a file that the engine did not make: move it away", folder.display());
+            return Err(fail(dir, &why));
+        }
         forget(&folder).map_err(|error| fail(dir, &format!("IO error: {}: {error}", folder.display())))?;
         DB::destroy(&database_options(), dir.join("index")).map_err(|error| fail(dir, &error))
     }

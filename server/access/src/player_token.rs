@@ -155,6 +155,18 @@ fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, &'
     Ok(Some(Timestamp(whole.unwrap_or((seconds * 1e9) as u64))))
 }
 
+/// The value of the header `Authorization`, if it is text.
+///
+/// # Errors
+/// It is there twice.
+pub fn only_authorization(headers: &http::HeaderMap) -> Result<Option<&str>, &'static str> {
+    let mut values = headers.get_all(http::header::AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err("Authorization is there twice: leave one of them"),
+        (value, None) => Ok(value.and_then(|value| value.to_str().ok())),
+    }
+}
+
 /// The token of a request: `Authorization: Bearer JWT`, else the query parameter `token`. The same at all endpoints;
 /// other schemes are ignored.
 pub fn shown<'t>(authorization: Option<&'t str>, query: Option<&'t str>) -> Result<&'t str, Refusal> {

@@ -22,13 +22,13 @@ use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{post, put};
 use batch::Batch;
 use fakemon_edge::{ConnectionCommand, ConnectionId, Said, To};
-use fakemon_http::refusal::unread_query;
+use fakemon_http::refusal::{check_encoding, unread_query};
 use fakemon_model::event::PlayerName;
 use fakemon_model::limits::LOOK_RADIUS_M_MAX;
 use fakemon_model::place::Place;
@@ -226,9 +226,11 @@ impl Many {
 
 async fn say_to_many(
     State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
     many: Result<Query<Many>, QueryRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refused> {
+    check_encoding(query.as_deref()).map_err(|refusal| bad(refusal.message()))?;
     let Query(many) = many.map_err(|rejection| bad(unread_query(&rejection).message()))?;
     if let Many { batch: Some(_), player: None, group: None, lat: None, lon: None, radius_m: None } = many {
         return say_each(&shared, body).await;

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use fakemon_http::refusal::Refusal;
-use fakemon_pattern::raw;
+use fakemon_pattern::{raw, syntax};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Events, Refusal> 
     let content_type = text(header::CONTENT_TYPE);
     match media_type(content_type).as_str() {
         "application/cloudevents-batch+json" => match raw::elements(json_of(body)?) {
-            Some(events) => Ok(Events::Batch(events.into_iter().map(structured).collect::<Result<_, _>>()?)),
+            Some(events) => batch(events, structured),
             None => Err(wrong_type("a batch is a JSON list of CloudEvents")),
         },
         "application/cloudevents+json" => Ok(Events::One(structured(json_of(body)?)?)),
@@ -55,37 +55,80 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Events, Refusal> 
         _ => {
             let body = json_of(body)?;
             match raw::elements(body) {
-                Some(events) => Ok(Events::Batch(events.into_iter().map(bare).collect::<Result<_, _>>()?)),
+                Some(events) => batch(events, bare),
                 None => bare(body).map(Events::One),
             }
         }
     }
 }
 
+fn batch(events: Vec<&RawValue>, read: fn(&RawValue) -> Result<Plain, Refusal>) -> Result<Events, Refusal> {
+    let read = |(index, event)| read(event).map_err(|refusal| refusal.in_element(index));
+    (0..).zip(events).map(read).collect::<Result<_, _>>().map(Events::Batch)
+}
+
 fn media_type(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-fn not_json(error: impl std::fmt::Display) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body is not JSON: {error}"))
+fn not_json(error: &serde_json::Error, text: &[u8]) -> Refusal {
+    let message = format!("the body is not JSON: {}", syntax::expected(error, text));
+    Refusal::new(StatusCode::BAD_REQUEST, "bad_json", message)
+}
+
+/// A member as a tree.
+fn tree(value: &RawValue) -> Result<Value, Refusal> {
+    raw::tree(value.get()).map_err(|error| not_json(&error, value.get().as_bytes()))
 }
 
 fn json_of(body: &[u8]) -> Result<&RawValue, Refusal> {
-    serde_json::from_slice(body).map_err(not_json)
+    serde_json::from_slice(body).map_err(|error| not_json(&error, body))
 }
 
 /// An event that is no CloudEvent: its detail as it is, all else read: none of that goes further than its texts.
 fn bare(event: &RawValue) -> Result<Plain, Refusal> {
     let members = raw::members(event).ok_or_else(|| wrong_type("an event is a JSON object"))?;
     let mut plain = Plain::default();
+    let is_entry = members.iter().any(|(name, _)| name == "DetailType");
     for (name, value) in members {
+        check_name(&name, is_entry)?;
+        let is_twice = if name == "detail" { plain.detail.is_some() } else { plain.members.contains_key(&name) };
+        if is_twice {
+            return Err(twice(&name));
+        }
         if name == "detail" {
             plain.detail = Some(raw::compact(value.get()));
         } else {
-            plain.members.insert(name, raw::tree(value.get()).map_err(not_json)?);
+            plain.members.insert(name, tree(value)?);
         }
     }
     Ok(plain)
+}
+
+fn twice(name: &str) -> Refusal {
+    Refusal::field("bad_request", name.to_owned(), format!("{name} is there twice: leave one of them"))
+}
+
+/// Refuses a member that is another spelling of a known one: ignored, its event would go elsewhere.
+fn check_name(name: &str, is_entry: bool) -> Result<(), Refusal> {
+    let plain: String = name.chars().filter(|c| !matches!(c, '-' | '_')).collect();
+    let (ours, theirs) = match plain.to_ascii_lowercase().as_str() {
+        "source" => ("source", "Source"),
+        "detailtype" => ("detail-type", "DetailType"),
+        "detail" => ("detail", "Detail"),
+        "resources" => ("resources", "Resources"),
+        "time" => ("time", "Time"),
+        "bus" | "busname" | "eventbus" | "eventbusname" => ("event-bus", "EventBusName"),
+        _ => return Ok(()),
+    };
+    let known = if is_entry { theirs } else { ours };
+    match name == known {
+        true => Ok(()),
+        false => {
+            let message = format!("{name} is no member of an event: write {known}");
+            Err(Refusal::field("bad_request", name.to_owned(), message))
+        }
+    }
 }
 
 fn wrong_type(message: &str) -> Refusal {
@@ -102,11 +145,17 @@ fn structured(event: &RawValue) -> Result<Plain, Refusal> {
     let members = raw::members(event).ok_or_else(|| wrong_type("a CloudEvent is a JSON object"))?;
     let (mut attributes, mut data, mut bytes) = (BTreeMap::new(), None, None);
     for (name, value) in members {
+        if attributes.contains_key(&name)
+            || name == "data" && data.is_some()
+            || name == "data_base64" && bytes.is_some()
+        {
+            return Err(twice(&name));
+        }
         if name == "data" {
             data = Some(value);
             continue;
         }
-        let value = raw::tree(value.get()).map_err(not_json)?;
+        let value = tree(value)?;
         if name == "data_base64" {
             bytes = Some(value);
             continue;
@@ -188,9 +237,7 @@ fn wrapped(name: &str, text: &Value) -> String {
 const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
 
 fn attribute_error(name: &str, what: &str) -> Refusal {
-    let known = REQUIRED.into_iter().chain(["time", "subject", "datacontenttype", "dataschema"]);
-    let field = known.into_iter().find(|known| *known == name).unwrap_or("attribute");
-    Refusal::field("bad_request", field, format!("{name} {what}"))
+    Refusal::field("bad_request", name.to_owned(), format!("{name} {what}"))
 }
 
 /// Converts a CloudEvent: required attributes first, then the optional ones.

@@ -7,14 +7,16 @@
 //! {"source": "shop", "detail-type": "sold", "detail": {"unit": 1}, "resources": ["unit/1"], "time": "2026-11-24T12:00:00Z"}
 //! ```
 //!
+//! `"event-bus": "NAME"` in an event names its bus, before the query; of an entry of `PutEvents` it is `EventBusName`.
+//!
 //! Members that are not named here are ignored, as `PutEvents` ignores them, so that a sender may be newer than this
-//! server; those of a CloudEvent are its extensions, and become attributes of the event. A list is a batch and never
+//! server, but for other spellings of those that are; those of a CloudEvent are its extensions, and become attributes of the event. A list is a batch and never
 //! the members of one event.
 //!
 //! With an API key (`x-api-key`), the key's tags restrict buses and sources, and its usage plan the number of events.
 //!
-//! A spawn is executed before the answer, which names its fakémon; all other events are on their bus by then. A spawn
-//! that is refused is counted (`fakemon_commands_refused_total`) and is no event: its sender has the answer.
+//! A spawn is executed before the answer, which names its fakémon; all other events are on their bus by then. A
+//! command that is refused is counted (`fakemon_commands_refused_total`) and is no event: its sender has the answer.
 
 use super::Shared;
 use super::cloud_events::{self, Events, Plain};
@@ -29,11 +31,12 @@ use fakemon_capture::command::Spawn;
 use fakemon_eventbridge::events::moment;
 use fakemon_http::desk;
 use fakemon_http::refusal::{InQuery, Refusal};
-use fakemon_model::authorship::{self, SPAWN};
+use fakemon_model::authorship::{self, ATTEMPT, SPAWN};
 use fakemon_model::envelope::{REGION, SOURCE_WORLD, event_id};
 use fakemon_model::ids::Position;
 use fakemon_model::limits::PUT_EVENTS_MAX;
 use fakemon_pattern::raw::{self, InvalidDetail};
+use fakemon_pattern::syntax;
 use fakemon_resource::{DEFAULT_BUS, NewEvent, Registry};
 use fakemon_schedule::is_reserved;
 use serde::Deserialize;
@@ -81,7 +84,8 @@ pub(super) async fn put(
         }
         Events::Batch(events) => {
             // Parse all before the first is put: a batch with an error changes nothing.
-            let incoming: Vec<Incoming> = events.into_iter().map(parse).collect::<Result<_, _>>()?;
+            let numbered = |(index, event)| parse(event).map_err(|refusal: Refusal| refusal.in_element(index));
+            let incoming: Vec<Incoming> = (0..).zip(events).map(numbered).collect::<Result<_, _>>()?;
             check_caller(&shared, caller.as_deref(), &incoming)?;
             let answers = put_all(&shared, incoming).await.into_iter();
             Ok(Json(answers.map(|answer| answer.unwrap_or_else(|refusal| refusal.body())).collect()))
@@ -89,7 +93,7 @@ pub(super) async fn put(
     }
 }
 
-/// Counts a spawn that is not carried out.
+/// Counts a command that is not carried out.
 fn count_refused(shared: &Shared, refusal: &Refusal) {
     if refusal.is_of_command() {
         shared.engine.courier().figures().command_refused(refusal.code());
@@ -214,15 +218,17 @@ fn parse(event: Plain, bus: &str, registry: &Registry) -> Result<Incoming, Refus
     raw::check_detail(&detail).map_err(|invalid| wrong_detail("detail", &invalid))?;
     if source == SOURCE_WORLD {
         if detail_type == SPAWN.1 {
-            let detail = raw::tree(&detail);
-            let detail = detail.map_err(|error| wrong_detail("detail", &InvalidDetail::Syntax(error.to_string())))?;
-            let detail = detail.as_object().ok_or_else(|| wrong_detail("detail", &InvalidDetail::NoObject))?;
-            return spawns::parse(detail).map(Incoming::Spawn).map_err(Refusal::of_command);
+            return spawns::parse(&detail_of(&detail)?).map(Incoming::Spawn).map_err(Refusal::of_command);
         }
         let message = format!("detail-type must be \"{}\" where source is \"{SOURCE_WORLD}\"", SPAWN.1);
         return Err(Refusal::field("unknown_detail_type", "detail-type", message));
     }
-    let bus = event.get("event-bus").and_then(Value::as_str).unwrap_or(bus);
+    if (source, detail_type) == ATTEMPT {
+        spawns::check_attempt(&detail_of(&detail)?).map_err(Refusal::of_command)?;
+    }
+    let named = event.get("event-bus").filter(|bus| !bus.is_null());
+    let not_text = || Refusal::field("wrong_type", "event-bus", "event-bus must be a string: the name of a bus");
+    let bus = named.map_or(Ok(bus), |named| named.as_str().ok_or_else(not_text))?;
     if !registry.buses.contains_key(bus) {
         return Err(Refusal::field("unknown_bus", "bus", format!("there is no event bus {bus}: create it first")));
     }
@@ -252,6 +258,18 @@ fn parse(event: Plain, bus: &str, registry: &Registry) -> Result<Incoming, Refus
         origin: None,
         trace: None,
     }))
+}
+
+/// The members of a detail.
+fn detail_of(detail: &str) -> Result<Map<String, Value>, Refusal> {
+    match raw::tree(detail) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(wrong_detail("detail", &InvalidDetail::NoObject)),
+        Err(error) => {
+            let what = syntax::expected(&error, detail.as_bytes());
+            Err(wrong_detail("detail", &InvalidDetail::Syntax(what)))
+        }
+    }
 }
 
 fn wrong_detail(field: &'static str, invalid: &InvalidDetail) -> Refusal {

@@ -374,10 +374,14 @@ fn settings_map(settings: &Settings) -> Map<String, Value> {
 
 fn check_name(name: &str) -> Result<(), Refusal> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    match (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(fits) {
+    // Clients and proxies take dots alone for steps of the path.
+    let is_step = matches!(name, "." | "..");
+    match (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(fits) && !is_step {
         true => Ok(()),
         false => {
-            let message = format!("a name has 1 to {NAME_BYTES_MAX} letters, digits, dots, dashes and underscores");
+            let message = format!(
+                "a name has 1 to {NAME_BYTES_MAX} letters, digits, dots, dashes and underscores, and is not . or .."
+            );
             Err(Refusal::field("bad_request", "name", message))
         }
     }
@@ -398,7 +402,8 @@ fn wanted(body: &Map<String, Value>) -> Result<Wanted, Refusal> {
             return Err(Refusal::field("bad_request", "event_source", message));
         }
     };
-    let settings: Settings = typed::from_value(body.into()).map_err(Refusal::unfit)?;
+    let unfit = |error| Refusal::unfit(error).also_known("`secrets`, `event_source`");
+    let settings: Settings = typed::from_value(body.into()).map_err(unfit)?;
     let scheme = settings.scheme()?;
     if secrets.iter().flatten().any(|secret| !scheme.takes_secret(secret)) {
         let message = "secrets of the layout standard are 24 to 64 bytes, written as whsec_BASE64";

@@ -11,6 +11,12 @@ pub(super) fn parse(detail: &Map<String, Value>) -> Result<Spawn, Refusal> {
     commands::spawn(detail).map_err(refusal)
 }
 
+/// Checks the detail of an attempt, as [`parse`] that of a spawn.
+pub(super) fn check_attempt(detail: &Map<String, Value>) -> Result<(), Refusal> {
+    let refusal = |InvalidCommand { code, field, message }| Refusal::field(code, field, message);
+    commands::check_attempt(detail).map_err(refusal)
+}
+
 /// A required text.
 pub(super) fn text<'v>(object: &'v Map<String, Value>, name: &str, field: &'static str) -> Result<&'v str, Refusal> {
     match object.get(name) {

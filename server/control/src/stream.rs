@@ -18,10 +18,10 @@
 
 use super::Shared;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Sse};
-use fakemon_access::player_token::{Access, Holder, shown};
+use fakemon_access::player_token::{Access, Holder, only_authorization, shown};
 use fakemon_engine::{ReadError, Tail, wall_clock};
 use fakemon_http::places::become_stream;
 use fakemon_http::refusal::{InQuery, Refusal};
@@ -470,10 +470,11 @@ fn who(access: &Access, asked: &Asked, headers: &HeaderMap) -> Result<(PlayerNam
             Ok((name?, None))
         }
         Access::Tokens(keys) => {
-            let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            let header =
+                only_authorization(headers).map_err(|why| Refusal::field("bad_request", "Authorization", why))?;
             let holder = shown(header, asked.token.as_deref()).and_then(|token| keys.holder(token));
             let Holder { player, expires_at } =
-                holder.map_err(|error| Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", error.to_string()))?;
+                holder.map_err(|error| Refusal::unauthorized("token", error.to_string()))?;
             Ok((player, expires_at))
         }
     }

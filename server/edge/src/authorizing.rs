@@ -81,6 +81,8 @@ pub enum Verdict {
     Deny,
     /// No valid answer, or none in time: reject it.
     Undecided,
+    /// The settings name an authorizer that does not exist: reject it.
+    Missing,
 }
 
 /// Questions on their way to authorizers.

@@ -10,11 +10,11 @@ use fakemon_access::player_token::{Access, Holder, Refusal, shown};
 use fakemon_model::event::PlayerName;
 use fakemon_model::ids::{Position, Timestamp};
 use fakemon_protocol::Subprotocol;
-use request::{check_host, parse, query, single};
+use request::{authorization, check_host, parse, query, single};
 use tungstenite::error::ProtocolError;
 use tungstenite::handshake::server::{Request, Response, create_response, write_response};
 use tungstenite::http::StatusCode;
-use tungstenite::http::header::{AUTHORIZATION, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
+use tungstenite::http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 
 /// Longest request: room for a token, and for all cookies that a browser keeps for one site.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 32 * 1024;
@@ -161,7 +161,7 @@ impl HandshakePolicy {
                 Ok((player, None))
             }
             Access::Tokens(keys) => {
-                let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+                let header = authorization(request)?;
                 let asked = query(request.uri(), "token")?;
                 let Holder { player, expires_at } = keys.holder(shown(header, asked.as_deref())?)?;
                 Ok((Some(player), expires_at))
@@ -280,6 +280,13 @@ pub(crate) fn forbidden() -> Vec<u8> {
 pub(crate) fn undecided() -> Vec<u8> {
     let message = "the authorizer does not answer: come back later".into();
     refused(StatusCode::SERVICE_UNAVAILABLE, "authorizer_unavailable", message, None).answer()
+}
+
+/// The answer when the authorizer of the settings does not exist: coming back later does not help.
+pub(crate) fn no_authorizer() -> Vec<u8> {
+    let message =
+        "this server is configured with an authorizer that does not exist: its operator has to make it".into();
+    refused(StatusCode::INTERNAL_SERVER_ERROR, "authorizer_missing", message, None).answer()
 }
 
 /// The answer when connection events cannot be written to the journal fast enough.

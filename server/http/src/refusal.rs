@@ -6,6 +6,7 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use fakemon_access::authority::percent_decoded;
 use fakemon_delivery::schema::Violation;
 use fakemon_model::authorship::Reserved;
 use fakemon_pattern::typed::{self, Unfit};
@@ -21,7 +22,7 @@ pub struct Refusal {
     message: String,
     field: Option<Cow<'static, str>>,
     retry_after_ms: Option<u32>,
-    /// What was refused is a spawn: those are counted.
+    /// What was refused is a command: those are counted.
     is_of_command: bool,
 }
 
@@ -35,7 +36,16 @@ impl Refusal {
         Refusal { field: Some(field.into()), ..Refusal::new(StatusCode::BAD_REQUEST, code, message) }
     }
 
-    /// The same, of a spawn.
+    /// The same, in an element of a list: from 0, as in the paths of members.
+    pub fn in_element(self, index: usize) -> Refusal {
+        let field = match self.field {
+            Some(field) => format!("[{index}].{field}"),
+            None => format!("[{index}]"),
+        };
+        Refusal { message: format!("[{index}]: {}", self.message), field: Some(field.into()), ..self }
+    }
+
+    /// The same, of a command.
     pub fn of_command(self) -> Refusal {
         Refusal { is_of_command: true, ..self }
     }
@@ -45,6 +55,11 @@ impl Refusal {
         let message = error.to_string();
         let field = Some(error.path).filter(|path| !path.is_empty()).map(Cow::Owned);
         Refusal { field, ..Refusal::new(StatusCode::BAD_REQUEST, "bad_request", message) }
+    }
+
+    /// The same, with more names where an unknown member is told which ones are known.
+    pub fn also_known(self, names: &str) -> Refusal {
+        Refusal { message: self.message.replacen("known is ", &format!("known is {names}, "), 1), ..self }
     }
 
     /// An event that violates its schema.
@@ -61,6 +76,11 @@ impl Refusal {
     /// An authenticated client without permission.
     pub fn forbidden(code: &'static str, field: &'static str, message: impl Into<String>) -> Refusal {
         Refusal { field: Some(field.into()), ..Refusal::new(StatusCode::FORBIDDEN, code, message) }
+    }
+
+    /// A client that did not say who it is.
+    pub fn unauthorized(field: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal { field: Some(field.into()), ..Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message) }
     }
 
     /// The same, with a pause before a retry, in milliseconds.
@@ -93,7 +113,7 @@ impl Refusal {
         &self.message
     }
 
-    /// Whether what was refused is a spawn.
+    /// Whether what was refused is a command.
     pub fn is_of_command(&self) -> bool {
         self.is_of_command
     }
@@ -134,9 +154,26 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<InQuery<T>, Refusal> {
+        check_encoding(parts.uri.query())?;
         let read = Query::from_request_parts(parts, state).await;
         read.map(|Query(query)| InQuery(query)).map_err(|rejection| unread_query(&rejection))
     }
+}
+
+/// Refuses what the parser of queries would replace without a word: bytes that are no UTF-8, signs that encode nothing.
+///
+/// # Errors
+/// With the name of the parameter.
+pub fn check_encoding(query: Option<&str>) -> Result<(), Refusal> {
+    let pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    for (name, value) in pairs {
+        if percent_decoded(name).is_none() || percent_decoded(value).is_none() {
+            let field = percent_decoded(name).unwrap_or_else(|| "query".into());
+            let message = format!("{field} must be percent-encoded UTF-8");
+            return Err(Refusal::field("bad_query", field, message));
+        }
+    }
+    Ok(())
 }
 
 /// From the rejection's words: `Failed to deserialize query string: from: invalid digit found in string`.

@@ -38,6 +38,7 @@ pub(crate) fn operation(name: &str) -> Option<Operation> {
 fn create(registry: &Registry, request: &Request<'_>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let class = request.one_of("logGroupClass", &["STANDARD", "INFREQUENT_ACCESS", "DELIVERY"]).map(str::to_owned);
     let kms_key = request.short("kmsKeyId", 256);
+    kms_key.as_deref().map_or(Ok(()), check_kms_key)?;
     let fits = |c: char| c.is_ascii_alphanumeric() || "_-/.#".contains(c);
     let name = checked(request, "logGroupName", fits, r"[\.\-_/#A-Za-z0-9]+")?;
     if registry.log_groups.contains_key(name) {
@@ -134,6 +135,15 @@ fn group_json(group: &LogGroup, region: &str) -> Value {
     ])
 }
 
+/// A key is named by its ARN. None exists here, so each that could is taken.
+fn check_kms_key(key: &str) -> Result<(), ApiError> {
+    let parts: Vec<&str> = key.splitn(6, ':').collect();
+    let is_arn =
+        matches!(parts.as_slice(), ["arn", _, "kms", _, _, name] if name.starts_with("key/") && name.len() > 4);
+    let message = "The specified KMS key does not exist or is not allowed to be used with this log group.";
+    if is_arn { Ok(()) } else { Err(ApiError::new("InvalidParameterException", message)) }
+}
+
 /// Stored and returned without effect: the service encrypts with such a key, here lines are as safe as the disk.
 fn set_kms_key(registry: &Registry, request: &Request<'_>, kms_key: Option<String>) -> Result<Reply, ApiError> {
     let group = match request.text("resourceIdentifier") {
@@ -143,6 +153,7 @@ fn set_kms_key(registry: &Registry, request: &Request<'_>, kms_key: Option<Strin
         }
         _ => named(registry, request)?,
     };
+    kms_key.as_deref().map_or(Ok(()), check_kms_key)?;
     let group = LogGroup { kms_key, ..group.clone() };
     Ok(Reply::with(json!({}), vec![Change::Put(Resource::LogGroup(group))]))
 }

@@ -3,7 +3,7 @@
 use super::bound::{Bound, parse_bound};
 use anyhow::Context;
 use fakemon_history::archive::{Archive, Recorded};
-use fakemon_model::envelope::{Facet, Told, bus, kind};
+use fakemon_model::envelope::{COMMAND_REFUSED, Facet, Told, bus, kind};
 use fakemon_model::event::{Event, PlayerName};
 use fakemon_model::ids::{FakemonId, PlayerId};
 use fakemon_pattern::pattern::{Matcher, Pattern, Scratch};
@@ -40,6 +40,7 @@ enum Kind {
     Attempt,
     CaptureSucceeded,
     CaptureFailed,
+    CommandRefused,
     Appeared,
     Vanished,
     PlayerNamed,
@@ -120,6 +121,7 @@ impl Kind {
             Kind::Attempt => matches!(event, Event::Attempt(_)),
             Kind::CaptureSucceeded => detail_type == "fakemon.capture_succeeded",
             Kind::CaptureFailed => detail_type == "fakemon.capture_failed",
+            Kind::CommandRefused => detail_type == COMMAND_REFUSED,
             Kind::Appeared => matches!(event, Event::Appeared { .. }),
             Kind::Vanished => matches!(event, Event::Vanished { .. }),
             Kind::PlayerNamed => matches!(event, Event::PlayerNamed { .. }),

@@ -43,6 +43,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     edge::check_free(config.listen)?;
     keep_files_private(&config.data);
     let engine = Engine::open(&config.data, engine_options)?;
+    warn_of_missing_authorizers(&config, &engine);
     watchdog.watch(engine.pulses(), config.limits.thread_stalled.0, config.limits.stop_within.0);
     let running = match Running::start(&engine, &config, bound, edge_options, access_keys, shares, &watchdog) {
         Ok(running) => running,
@@ -132,6 +133,22 @@ fn wait(engine: &Engine) -> Option<String> {
         }
     }
     None
+}
+
+/// Says at the start which authorizers are not there: until they are made, none of their players is let in.
+fn warn_of_missing_authorizers(config: &Config, engine: &Engine) {
+    let (connections, registry) = (&config.connections, engine.registry());
+    for (key, name) in [
+        ("connections.authorizer", &connections.authorizer),
+        ("connections.play_authorizer", &connections.play_authorizer),
+        ("connections.ws_authorizer", &connections.ws_authorizer),
+    ] {
+        if let Some(name) = name.as_ref().filter(|name| !registry.destinations.contains_key(*name)) {
+            tracing::warn!(
+                "{key}: there is no API destination {name}: no connection is let in until CreateApiDestination"
+            );
+        }
+    }
 }
 
 fn control_options(

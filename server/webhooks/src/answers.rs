@@ -175,8 +175,12 @@ async fn make(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    if !(1..=NAME_BYTES_MAX).contains(&name.len()) || !name.bytes().all(fits) {
-        let message = format!("a name has 1 to {NAME_BYTES_MAX} letters, digits, dots, dashes and underscores");
+    // Clients and proxies take dots alone for steps of the path.
+    let is_step = matches!(name.as_str(), "." | "..");
+    if !(1..=NAME_BYTES_MAX).contains(&name.len()) || !name.bytes().all(fits) || is_step {
+        let message = format!(
+            "a name has 1 to {NAME_BYTES_MAX} letters, digits, dots, dashes and underscores, and is not . or .."
+        );
         return Err(Refusal::field("bad_request", "name", message));
     }
     let wanted: Wanted = typed::from_value(object(body)?.into()).map_err(Refusal::unfit)?;
@@ -198,6 +202,7 @@ fn checked(wanted: Wanted, name: String, now: Timestamp) -> Result<AnswerWebhook
             "url must not hold a user or a password: requests are signed (`webhook-signature`)".into(),
         );
     }
+    let given = if player.is_some() { "player" } else { "players" };
     let players: BTreeSet<String> = match (player, players) {
         (Some(player), None) => [player].into(),
         (None, Some(players)) => players.into_iter().collect(),
@@ -207,7 +212,7 @@ fn checked(wanted: Wanted, name: String, now: Timestamp) -> Result<AnswerWebhook
         return wrong("players", format!("players are 1 to {ANSWER_PLAYERS_OF_ONE_MAX} names"));
     }
     if let Some(error) = players.iter().find_map(|player| PlayerName::new(player).err()) {
-        return wrong("players", error.to_string());
+        return wrong(given, error.to_string());
     }
     let rate_limit_per_second = rate_limit_per_second.unwrap_or(RATE_LIMIT);
     if !(1..=RATE_LIMIT_MAX).contains(&rate_limit_per_second) {

@@ -23,6 +23,7 @@
 use crate::delivery::{self, Webhooks};
 use axum::extract::Query;
 use axum::http::{StatusCode, Uri};
+use fakemon_delivery::FailureCode;
 use fakemon_edge::{ConnectionCommand, Connections, Question, Questions, To, Verdict};
 use fakemon_model::event::PlayerName;
 use fakemon_pattern::{raw, typed};
@@ -94,6 +95,10 @@ impl Authorizer {
         let asked = delivery::ask(&self.hooks, &question.authorizer, &body, self.options.timeout);
         let verdict = match asked.await {
             Ok((status, answer)) => verdict(status, &answer),
+            Err(failed) if failed.code == FailureCode::NoResource => {
+                self.warn(&question.authorizer, &format!("{}: make it, or change [connections]", failed.message));
+                return Verdict::Missing;
+            }
             Err(failed) => Err(failed.message),
         };
         match verdict {

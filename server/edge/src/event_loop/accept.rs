@@ -5,7 +5,7 @@ use crate::authorizing::Verdict;
 use crate::connection::stream::Stream;
 use crate::connection::{Connection, Phase, Session};
 use crate::figures::{CloseReason, count};
-use crate::handshake::{Admitted, Endpoint, forbidden, full, overloaded, undecided};
+use crate::handshake::{Admitted, Endpoint, forbidden, full, no_authorizer, overloaded, undecided};
 use crate::slots::SeatId;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
@@ -100,6 +100,7 @@ impl EventLoop {
             }
             Verdict::Deny => self.refuse(seat, &forbidden()),
             Verdict::Undecided => self.refuse(seat, &undecided()),
+            Verdict::Missing => self.refuse(seat, &no_authorizer()),
         }
         if let Some(connection) = self.seats.get_mut(seat)
             && connection.has_more()

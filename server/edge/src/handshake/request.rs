@@ -1,7 +1,8 @@
 //! The request of a handshake: read from bytes, as browsers, proxies and hand-written clients send it.
 
 use super::{HEADERS_MAX, Refused, refused, too_long};
-use fakemon_access::authority::Authority;
+use fakemon_access::authority::{Authority, percent_decoded};
+use fakemon_access::player_token::only_authorization;
 use tungstenite::handshake::server::Request;
 use tungstenite::http::header::{CONNECTION, HOST, HeaderName, HeaderValue, UPGRADE};
 use tungstenite::http::{Method, StatusCode, Uri, Version};
@@ -54,6 +55,12 @@ pub(super) fn check_host(request: &Request) -> Result<(), Refused> {
     }
 }
 
+/// The one `Authorization` of a request: of two, a proxy might have checked the other one.
+pub(super) fn authorization(request: &Request) -> Result<Option<&str>, Refused> {
+    only_authorization(request.headers())
+        .map_err(|why| refused(StatusCode::BAD_REQUEST, "bad_request", why.into(), Some("Authorization")))
+}
+
 /// The value of a query parameter, percent-decoded; a plus is a space.
 pub(super) fn query(uri: &Uri, field: &'static str) -> Result<Option<String>, Refused> {
     let query = uri.query().unwrap_or_default();
@@ -66,27 +73,10 @@ pub(super) fn query(uri: &Uri, field: &'static str) -> Result<Option<String>, Re
         let message = format!("{field} is there twice: leave one of them");
         return Err(refused(StatusCode::BAD_REQUEST, "bad_request", message, Some(field)));
     }
-    let decoded = percent_decoded(value).and_then(|bytes| String::from_utf8(bytes).ok());
+    let decoded = percent_decoded(value);
     let broken = || {
         let message = format!("{field} must be percent-encoded UTF-8");
         refused(StatusCode::BAD_REQUEST, "bad_request", message, Some(field))
     };
     decoded.ok_or_else(broken).map(Some)
-}
-
-fn percent_decoded(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-                let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            byte => byte,
-        });
-    }
-    Some(decoded)
 }
