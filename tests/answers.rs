@@ -201,7 +201,7 @@ fn settings_that_make_no_sense_are_told_with_their_field() {
         (json!({ "url": url }), json!("player")),
         (json!({ "url": url, "player": "a", "players": ["b"] }), json!("player")),
         (json!({ "url": url, "players": [] }), json!("players")),
-        (json!({ "url": url, "player": "a\nb" }), json!("players")),
+        (json!({ "url": url, "player": "a\nb" }), json!("player")),
         (json!({ "url": url, "players": (0..10_001).map(|n| n.to_string()).collect::<Vec<_>>() }), json!("players")),
         (json!({ "url": "example.org", "player": "a" }), json!("url")),
         (json!({ "url": "ftp://example.org", "player": "a" }), json!("url")),

@@ -224,16 +224,19 @@ fn a_flood_of_events_that_nothing_takes_is_a_few_lines_of_the_log() {
         put(&server, &vec![wrong.clone(); 10]);
     }
     let told = next(&server, &url, 200);
+    assert_eq!((&told[0]["reason"], &told[0]["field"]), (&json!("out_of_range"), &json!("detail.attempt_id")));
     assert_eq!(
-        told[0]["reason"],
+        told[0]["message"],
         "detail.attempt_id must be a whole number from 0 to 18446744073709551615, as a decimal string"
     );
     let log = server.log();
-    // A reason that quotes what was sent is cut, so that many fit into one put.
+    // A message that quotes what was sent is cut, so that many fit into one put.
     put(&server, &vec![spawn("1", &"x".repeat(20_000), 1.0); 10]);
     for told in next(&server, &url, 10) {
-        let reason = told["reason"].as_str().unwrap();
-        assert!(reason.starts_with("species `xxx") && reason.len() == 1_024, "{}", reason.len());
+        let message = told["message"].as_str().unwrap();
+        assert!(message.starts_with("species `xxx") && message.len() == 1_024, "{}", message.len());
+        let known = json!(["unknown_species", "detail.species", "1"]);
+        assert_eq!(json!([told["reason"], told["field"], told["fakemon_id"]]), known);
     }
     let lines = log.lines().filter(|line| line.contains("given up, and there is no dead-letter queue")).count();
     assert_eq!(lines, 1, "{log}");
@@ -307,4 +310,256 @@ fn an_answer_of_exactly_the_largest_size_keeps_its_connection() {
         assert_eq!(told.recv_timeout(PATIENCE).unwrap(), 0, "the first connection");
         std::thread::sleep(Duration::from_millis(50)); // the answer is read to its end
     }
+}
+
+const CAPTURE: &str = "arn:aws:fakemon:local:123456789012:capture";
+
+/// A rule of the game's bus that makes commands of its events.
+fn to_capture(server: &Server, rule: &str, pattern: &Value, shape: &Value) {
+    let target = json!({ "Id": "capture", "Arn": CAPTURE });
+    let mut target = target.as_object().unwrap().clone();
+    target.extend(shape.as_object().unwrap().clone());
+    events(
+        server,
+        "PutRule",
+        json!({ "Name": rule, "EventBusName": "fakemon", "EventPattern": pattern.to_string() }),
+    );
+    events(server, "PutTargets", json!({ "Rule": rule, "EventBusName": "fakemon", "Targets": [target] }));
+}
+
+/// A queue of the events of a type; its URL.
+fn seen(server: &Server, detail_type: &str) -> String {
+    let name = detail_type.replace('.', "-");
+    let (url, arn) = queue(server, &name);
+    let pattern = json!({ "detail-type": [detail_type], "source": ["fakemon.world", "fakemon.capture"] }).to_string();
+    events(server, "PutRule", json!({ "Name": name, "EventBusName": "fakemon", "EventPattern": pattern }));
+    let target = json!([{ "Id": "q", "Arn": arn }]);
+    events(server, "PutTargets", json!({ "Rule": name, "EventBusName": "fakemon", "Targets": target }));
+    url
+}
+
+#[test]
+fn commands_that_lead_to_commands_end_after_eight_rounds() {
+    let data = fresh_data();
+    let dir = data.path().to_str().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let (told, appeared, failed) =
+        (refusals(&server), seen(&server, "fakemon.appeared"), seen(&server, "fakemon.capture_failed"));
+    let event = json!({ "source": "fakemon.world", "detail-type": "fakemon.spawn",
+                        "detail": { "species": "leaflet", "lat": 1, "lon": 2 } });
+    to_capture(
+        &server,
+        "again",
+        &json!({ "detail-type": ["fakemon.appeared"] }),
+        &json!({ "Input": event.to_string() }),
+    );
+    let template = r#"{"source":"fakemon.game","detail-type":"fakemon.capture_attempt","detail":{"player":"ash","attempt_id":"<p>","fakemon_id":"999","lat":1,"lon":2}}"#;
+    let shape = json!({ "InputPathsMap": { "p": "$.detail.position" }, "InputTemplate": template });
+    to_capture(
+        &server,
+        "throw",
+        &json!({ "detail-type": ["fakemon.capture_failed"] }),
+        &json!({ "InputTransformer": shape }),
+    );
+    let lines = answer(&["rules", "lint", "--data", dir]);
+    assert_eq!(lines.matches("capture_loop").count(), 2, "{lines}");
+    let found: Value = serde_json::from_str(&answer(&["topology", "--data", dir, "--json"])).unwrap();
+    let found = found["findings"].as_array().unwrap().iter().filter(|found| found["code"] == "capture_loop");
+    let subjects: Vec<&str> = found.map(|found| found["subject"].as_str().unwrap()).collect();
+    assert_eq!(subjects, ["rule/fakemon/again", "rule/fakemon/throw"]);
+    // One that a sender asked for, and one for each round.
+    assert_eq!(server.post_event(&event.to_string()).0, 200);
+    assert_eq!(next(&server, &told, 1)[0]["reason"], "too_many_hops");
+    receive(&server, &appeared, 9);
+    put(&server, &[throw("1", "999")]);
+    assert_eq!(next(&server, &told, 1)[0]["reason"], "too_many_hops");
+    receive(&server, &failed, 9);
+    counted(&server, "too_many_hops", 2);
+    let log = server.log();
+    assert_eq!(log.matches("a command is not carried out: rules and pipes").count(), 1, "{log}");
+}
+
+#[test]
+fn a_refusal_is_no_command_and_is_not_refused_again() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let told = refusals(&server);
+    to_capture(&server, "all", &json!({ "source": [{ "prefix": "fakemon." }] }), &json!({}));
+    let command = json!({ "source": "fakemon.world", "detail-type": "fakemon.spawn",
+                          "detail": { "species": "leaflet", "lat": 1, "lon": 2 } });
+    for round in 1..=2 {
+        assert_eq!(server.post_event(&command.to_string()).0, 200);
+        assert_eq!(next(&server, &told, 1)[0]["reason"], "bad_command");
+        counted(&server, "refusal_is_no_command", round);
+    }
+    events(&server, "RemoveTargets", json!({ "Rule": "all", "EventBusName": "fakemon", "Ids": ["capture"] }));
+    // A pipe that makes a wrong command of each refusal, too.
+    let filters =
+        json!({ "Filters": [{ "Pattern": json!({ "source": ["fakemon.world", "fakemon.capture"] }).to_string() }] });
+    let game = "arn:aws:events:local:123456789012:event-bus/fakemon";
+    let pipe = json!({ "RoleArn": ROLE, "Source": game, "Target": CAPTURE,
+                       "SourceParameters": { "FilterCriteria": filters, "KinesisStreamParameters": { "StartingPosition": "LATEST" } },
+                       "TargetParameters": { "InputTemplate": "{\"source\":\"fakemon.world\",\"detail-type\":\"fakemon.spawn\",\"detail\":{}}" } });
+    let (status, answer) = rest(&server, "POST", "/v1/pipes/all", &pipe);
+    assert_eq!(status, 200, "{answer}");
+    let by = Instant::now() + PATIENCE;
+    while rest(&server, "GET", "/v1/pipes/all", &Value::Null).1["CurrentState"] != "RUNNING" {
+        assert!(Instant::now() < by);
+    }
+    assert_eq!(server.post_event(&command.to_string()).0, 200);
+    assert_eq!(next(&server, &told, 1)[0]["reason"], "missing_field");
+    counted(&server, "refusal_is_no_command", 3);
+}
+
+#[test]
+fn what_an_event_or_a_query_means_is_never_guessed() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let sold = |more: &str| format!(r#"{{"source":"shop","detail-type":"sold","detail":{{}}{more}}}"#);
+    let attempt = |detail: &str| {
+        format!(r#"{{"source":"fakemon.game","detail-type":"fakemon.capture_attempt","detail":{detail}}}"#)
+    };
+    let cloud = |more: &str| format!(r#"{{"specversion":"1.0","id":"7","source":"s","type":"t"{more}}}"#);
+    let (plain, cloud_event) = (&[][..], &[("Content-Type", "application/cloudevents+json")][..]);
+    for (headers, path, body, field, said) in [
+        (plain, "/events", attempt("{}"), "detail.player", "is missing"),
+        (
+            plain,
+            "/events",
+            attempt(r#"{"player":"ana","attempt_id":"1","fakemon_id":"x"}"#),
+            "detail.fakemon_id",
+            "whole number",
+        ),
+        (plain, "/events", sold(r#","bus":"default""#), "bus", "write event-bus"),
+        (plain, "/events", sold(r#","EventBusName":"default""#), "EventBusName", "write event-bus"),
+        (plain, "/events", sold(r#","event_bus_name":"default""#), "event_bus_name", "write event-bus"),
+        (plain, "/events", sold(r#","event-bus":7"#), "event-bus", "must be a string"),
+        (plain, "/events", sold(r#","source":"else""#), "source", "is there twice"),
+        (plain, "/events", sold(r#","detail":{"a":1}"#), "detail", "is there twice"),
+        (
+            plain,
+            "/events",
+            r#"{"Source":"s","DetailType":"t","Detail":"{}","event-bus":"x"}"#.into(),
+            "event-bus",
+            "write EventBusName",
+        ),
+        (plain, "/events", format!("[{},{}]", sold(""), sold(r#","bus":"x""#)), "[1].bus", "write event-bus"),
+        (plain, "/events", format!("[{},{{}}]", sold("")), "[1].source", "is missing"),
+        (cloud_event, "/events", cloud(r#","Wrong":"x""#), "Wrong", "is no attribute"),
+        (cloud_event, "/events", cloud(r#","id":"8""#), "id", "is there twice"),
+        (plain, "/events?bus=%ff", sold(""), "bus", "percent-encoded UTF-8"),
+    ] {
+        let (status, answer) = ask(&server, "POST", path, headers, &body);
+        let error = &answer["error"];
+        let is_said = error["message"].as_str().is_some_and(|message| message.contains(said));
+        assert!(status == 400 && error["field"] == field && is_said, "{path} {body}: {status} {answer}");
+    }
+    counted(&server, "missing_field", 1);
+    for player in ["%ff", "%", "%zz"] {
+        let (status, answer) = ask(&server, "GET", &format!("/stream?player={player}"), &[], "");
+        assert_eq!((status, &answer["error"]["field"]), (400, &json!("player")), "{player}: {answer}");
+        let (status, answer) = ask(&server, "POST", &format!("/@connections?group={player}"), &[], "x");
+        assert!(status == 400 && answer.to_string().contains("group must be percent-encoded"), "{player}: {answer}");
+    }
+    let wrong = r#"{"url":"http://localhost/","player":""}"#;
+    assert_eq!(ask(&server, "PUT", "/answers/webhooks/a", &[], wrong).1["error"]["field"], "player");
+}
+
+#[test]
+fn a_text_that_is_no_json_is_told_where_it_ends_to_be() {
+    let data = fresh_data();
+    let server = Server::start(data.path(), &[]);
+    let cloud = &[("Content-Type", "application/cloudevents+json")][..];
+    for (method, path, headers, body, said) in [
+        ("POST", "/events", &[][..], "", "it is empty"),
+        ("POST", "/events", &[], "{\n\"source\":}", "at byte 12 (line 2, column 10): a value was expected"),
+        ("POST", "/events", cloud, "[1", "at byte 2 (line 1, column 2): it ends inside of a list"),
+        ("PUT", "/answers/webhooks/a", &[], "{} x", "at byte 4 (line 1, column 4): the end was expected"),
+        ("POST", "/checkpoint", &[], "{", "it ends inside of an object"),
+        ("POST", "/@connections?batch", &[], "{a", "the name of a member was expected"),
+    ] {
+        let (status, answer) = ask(&server, method, path, headers, body);
+        let answer = answer.to_string();
+        assert!(status == 400 && answer.contains(said), "{method} {path} {body}: {status} {answer}");
+    }
+    let mut ana = Player::connect(server.play, "ana").unwrap();
+    ana.socket.send(tungstenite::Message::text("{\"type\":look}")).unwrap();
+    let answer = ana.hear().unwrap();
+    let said = "it is not JSON: at byte 9 (line 1, column 9): a value was expected";
+    assert!(answer["message"].as_str().unwrap().contains(said), "{answer}");
+}
+
+#[test]
+fn settings_and_requests_that_mean_nothing_are_refused_with_what_would() {
+    let data = fresh_data();
+    let dir = data.path().to_str().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let (status, answer) = ask(&server, "PUT", "/webhooks/w", &[], r#"{"layout":"github","secret":"x"}"#);
+    assert!(status == 400 && answer["error"]["message"].as_str().unwrap().contains("`secrets`"), "{answer}");
+    for path in ["/webhooks/%2e%2e", "/answers/webhooks/%2e%2e"] {
+        let raw = server.raw(&format!(
+            "PUT {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}",
+            server.control
+        ));
+        assert!(raw.starts_with("HTTP/1.1 400") && raw.contains("is not . or .."), "{raw}");
+    }
+    let group = json!({ "logGroupName": "g", "kmsKeyId": "garbage" });
+    let (code, _) = crate::aws::refused(&server, "Logs_20140328.CreateLogGroup", group);
+    assert!(code.ends_with("InvalidParameterException"), "{code}");
+    let ids =
+        put(&server, &[("fakemon.world", "fakemon.spawn", json!({ "species": "nothing", "lat": 1, "lon": 2 }))]);
+    let by = Instant::now() + PATIENCE;
+    let refused = || crate::server::answer(&["log", "--data", dir, "--kind", "command_refused"]);
+    while !refused().contains(&ids[0]) {
+        assert!(Instant::now() < by);
+    }
+    server.kill();
+    let index = data.path().join("index");
+    std::fs::remove_dir_all(&index).unwrap();
+    std::fs::write(&index, "mine").unwrap();
+    let said = refusal(&["index", "--data", dir]).1;
+    assert!(said.contains("move it away") && !said.contains("makes it again"), "{said}");
+    assert_eq!(std::fs::read_to_string(&index).unwrap(), "mine");
+}
+
+#[test]
+fn an_authorizer_that_does_not_exist_is_told_at_the_start_and_to_players() {
+    let data = fresh_data();
+    let settings = data.path().join("settings.toml");
+    std::fs::write(&settings, "[connections]\nauthorizer = \"nope\"\n").unwrap();
+    let server = Server::start(&data.path().join("data"), &["--config", settings.to_str().unwrap()]);
+    let mut stream = TcpStream::connect(server.play).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    write!(stream, "GET /play?player=ana HTTP/1.1\r\nHost: {}\r\n{upgrade}\r\n", server.play).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer); // the head and the body, then the end
+    assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("authorizer_missing"), "{answer}");
+    let log = server.log();
+    assert!(log.contains("connections.authorizer: there is no API destination nope"), "{log}");
+}
+
+#[test]
+fn two_tokens_in_one_request_are_refused_by_every_door_of_players() {
+    let data = fresh_data();
+    let secret = data.path().join("secret");
+    std::fs::write(&secret, "a secret of thirty-two bytes, ok").unwrap();
+    let settings = data.path().join("settings.toml");
+    std::fs::write(&settings, format!("[auth]\nhs256_secret_file = {secret:?}\n")).unwrap();
+    let server = Server::start(&data.path().join("data"), &["--config", settings.to_str().unwrap()]);
+    let twice = [("Authorization", "Bearer a"), ("Authorization", "Bearer b")];
+    let (status, answer) = ask(&server, "GET", "/stream", &twice, "");
+    assert_eq!((status, &answer["error"]["field"]), (400, &json!("Authorization")), "{answer}");
+    let (status, answer) = ask(&server, "GET", "/stream", &twice[..1], "");
+    assert_eq!((status, &answer["error"]["field"]), (401, &json!("token")), "{answer}");
+    let mut stream = TcpStream::connect(server.play).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                   Authorization: Bearer a\r\nAuthorization: Bearer b\r\n";
+    write!(stream, "GET /play HTTP/1.1\r\nHost: {}\r\n{upgrade}\r\n", server.play).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer); // the head and the body, then the end
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("Authorization is there twice"), "{answer}");
 }
