@@ -83,12 +83,16 @@ fn too_long(bytes_max: u64) -> io::Error {
 /// # Errors
 /// When it cannot be read, is no UTF-8, or has more than `bytes_max` bytes.
 pub fn read_text_of(source: &mut dyn Read, bytes_max: u64) -> io::Result<String> {
-    let mut text = String::new();
-    let bytes = source.take(bytes_max.saturating_add(1)).read_to_string(&mut text)? as u64;
-    match bytes <= bytes_max {
-        true => Ok(text),
-        false => Err(too_long(bytes_max)),
+    let mut bytes = Vec::new();
+    let read = source.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)? as u64;
+    if read > bytes_max {
+        return Err(too_long(bytes_max));
     }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        io::Error::new(io::ErrorKind::InvalidData, format!("line {line} is not UTF-8: save the file in UTF-8"))
+    })
 }
 
 /// The name of a file at `path` until it is whole.
@@ -152,6 +156,14 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_text_that_is_no_utf_8_is_told_with_its_line() {
+        let error = read_text_of(&mut &b"name = 1\nb = \"\xff\"\n"[..], 100).unwrap_err();
+        assert_eq!(error.to_string(), "line 2 is not UTF-8: save the file in UTF-8");
+        assert_eq!(read_text_of(&mut &b"ab"[..], 2).unwrap(), "ab");
+        assert!(read_text_of(&mut &b"abc"[..], 2).is_err());
     }
 
     #[test]

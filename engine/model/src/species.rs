@@ -93,7 +93,7 @@ impl SpeciesTable {
     /// Reads a table: `[[species]]` entries with `name`, `catch_rate`, `lifetime_s`, and if wanted `weight`,
     /// `active`.
     pub fn from_toml(text: &str) -> Result<SpeciesTable, SpeciesError> {
-        let file: File = toml::from_str(text).map_err(|error| SpeciesError(error.to_string()))?;
+        let file: File = toml::from_str(text).map_err(|error| SpeciesError(located(text, &error)))?;
         if file.species.is_empty() || file.species.len() > SPECIES_MAX {
             return Err(SpeciesError(format!("give 1 to {SPECIES_MAX} [[species]] entries")));
         }
@@ -115,6 +115,24 @@ impl SpeciesTable {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Species> {
         self.species.iter()
     }
+}
+
+/// The error of the parser: on which line, which member, and what it must be.
+fn located(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(0, |span| span.start.min(text.len()));
+    let number = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default();
+    let member = line.split('=').next().unwrap_or_default().trim();
+    let said = error.message();
+    let wrong = said.strip_prefix("invalid type: ").or_else(|| said.strip_prefix("invalid value: "));
+    let what = match wrong.and_then(|wrong| wrong.split_once(", expected ")) {
+        Some((_, "f64")) => format!("{member} must be a number"),
+        Some((_, "a string")) => format!("{member} must be a text in quotes"),
+        Some((_, "u64" | "u32" | "u16" | "u8")) => format!("{member} must be a whole number"),
+        Some(_) => "species must be tables: write [[species]], and below it name, catch_rate and lifetime_s".into(),
+        None => said.replace('\n', " "),
+    };
+    format!("line {number}: {what}")
 }
 
 impl Entry {
@@ -165,7 +183,11 @@ mod tests {
             (entry("").replace("0.5", "nan"), "`sparkit`: catch_rate"),
             (entry("").replace("60", "0"), "`sparkit`: lifetime_s must be 1 to"),
             (entry("active = \"25-3\""), "`sparkit`: active must be two hours"),
-            (entry("colour = 1"), "unknown field `colour`"),
+            (entry("colour = 1"), "line 5: unknown field `colour`"),
+            (entry("").replace("0.5", "\"0.5\""), "line 3: catch_rate must be a number"),
+            (entry("").replace("60", "1.5"), "line 4: lifetime_s must be a whole number"),
+            (entry("").replace("\"sparkit\"", "7"), "line 2: name must be a text in quotes"),
+            ("species = [7]".into(), "line 1: species must be tables: write [[species]]"),
             (entry("") + &entry(""), "`sparkit` stands there twice"),
         ] {
             let error = SpeciesTable::from_toml(&text).unwrap_err().to_string();
