@@ -2,8 +2,6 @@
 //! They reach the capture service from any bus. Carrying out one twice changes nothing: an attempt has its id, and a
 //! spawn without an id of its own gets one that is derived from its event.
 
-pub(crate) mod descent;
-
 use fakemon_capture::command::{Spawn, SpawnError};
 use fakemon_model::authorship::{ATTEMPT, SPAWN};
 use fakemon_model::envelope::{COMMAND_REFUSED, EventKey, SOURCE_CAPTURE};
@@ -250,8 +248,8 @@ pub fn check_attempt(detail: &Map<String, Value>) -> Result<(), InvalidCommand> 
     attempt(detail).map(drop)
 }
 
-/// Whether the JSON of an event says that a command was refused. That is never a command, whatever a rule makes of it:
-/// else what is refused would be refused again for ever.
+/// Whether the JSON of an event says that a command was refused. That is never a command, with any input settings:
+/// else its refusal would be refused again, for ever.
 pub fn is_refusal(event: &str) -> bool {
     #[derive(Deserialize)]
     struct Head {

@@ -1,6 +1,5 @@
 //! Events with names: turns records into JSON.
 
-use super::commands::descent::Descent;
 use super::filter::{Names, Text};
 use fakemon_capture::decision::record;
 use fakemon_capture::player::Registry;
@@ -10,6 +9,7 @@ use fakemon_model::envelope::{EventKey, Facet, SOURCE_ENGINE, Told, bus, kind};
 use fakemon_model::event::{Event, PlayerName};
 use fakemon_model::ids::{PlayerId, Position, ShardId, SpeciesId, Timestamp};
 use fakemon_resource::DEFAULT_BUS;
+use fakemon_resource::descent::Descent;
 use parking_lot::RwLock;
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -28,7 +28,6 @@ pub mod local; // delivery within the process: queues, log groups, buses, captur
 pub mod reset; // empties what the bus keeps beside the journal
 pub mod tail; // reads the journal as events, as it grows
 
-pub use commands::descent::Descent;
 pub use dispatcher::{Dispatcher, Failed, RedriveError, ShapedEvent, rule_arn};
 pub use event_reader::{Events, Journal, keys_of, told};
 pub use filter::{Filter, Names, Patterns, Text};

@@ -1,20 +1,21 @@
-//! How often rules and pipes handed on what an event came of. An event that was put says so itself; what a command did
-//! in the world (a fakémon, an attempt) has no room for it in its record, which is as small as can be. So it is kept
-//! here, for the newest commands: a loop comes back at once. A restart forgets it, and a loop starts at 0 again.
+//! How often rules and pipes handed on what an event came of. An event that was put says so itself; what a command
+//! did in the world (a fakémon, an attempt) has no room for it in its record, which is as small as can be. So it is
+//! kept here, for the newest commands: a loop comes back at once. A restart forgets it, and a loop starts at 0 again.
 
 use fakemon_model::event::Event;
 use fakemon_model::ids::{AttemptId, FakemonId, PlayerId};
-use hashbrown::HashMap;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// The newest commands that are kept.
 const KEPT_MAX: usize = 1 << 16;
 
 /// What a command does in the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Deed {
+pub enum Deed {
+    /// It put a fakémon into the world.
     Spawned(FakemonId),
+    /// It made an attempt.
     Attempted(PlayerId, AttemptId),
 }
 
@@ -30,7 +31,7 @@ struct Kept {
 
 impl Descent {
     /// Notes what a command does; before it is done, so that nothing that comes of it is seen earlier.
-    pub(crate) fn note(&self, deed: Deed, hops: u8) {
+    pub fn note(&self, deed: Deed, hops: u8) {
         let mut kept = self.0.lock();
         if kept.hops.insert(deed, hops).is_none() {
             kept.oldest_first.push_back(deed);

@@ -5,6 +5,7 @@
 //! - `invalid`: why a change is refused
 //! - `inbound`: resources of partners, of API keys, of those who want answers
 //! - `resource`: what an operator makes: buses, rules, targets, …
+//! - `descent`: how often rules and pipes handed on what an event came of
 //! - `registry`: all of it as of one position
 
 mod event;
@@ -12,6 +13,7 @@ mod destination;
 mod invalid;
 pub mod inbound;
 pub mod resource;
+pub mod descent;
 pub mod registry;
 
 pub use destination::Destination;

@@ -1,7 +1,6 @@
 //! Events that are commands: attempts and spawns for the capture service.
 
 use super::{HOPS_MAX, IDLE, OnDecision, Outcomes, addressee, buses::put};
-use crate::commands::descent::Deed;
 use crate::commands::{Command, InvalidCommand, field_of, ids_in, is_refusal, spawned_by};
 use crate::{Dispatcher, Failed, FailureCode, ShapedEvent};
 use fakemon_capture::client::Client;
@@ -12,6 +11,7 @@ use fakemon_model::envelope::{COMMAND_REFUSED, EventKey, SOURCE_CAPTURE};
 use fakemon_model::event::{Decision, Event, PlayerName};
 use fakemon_model::ids::{Ahead, FakemonId, Position, Token};
 use fakemon_model::limits::{PUT_BYTES_MAX, PUT_EVENTS_MAX};
+use fakemon_resource::descent::Deed;
 use fakemon_resource::{Destination, GAME_BUS, NewEvent};
 use fakemon_sync::seldom::Seldom;
 use serde_json::{Map, Value, json};
@@ -52,7 +52,7 @@ struct RefusedCommand {
     message: String,
     /// Which member of the event is wrong.
     field: Option<&'static str>,
-    /// Further members of what is told.
+    /// Further members of the event.
     more: Map<String, Value>,
 }
 
@@ -100,7 +100,7 @@ impl Turn {
         }
     }
 
-    /// Refuses what comes round again. It is told once, at the bound: a rule may make the next command of that, too.
+    /// Refuses a command of a loop. One event says so, at the bound: a rule may make the next command of that, too.
     fn end_loop(
         &mut self,
         token: u64,
