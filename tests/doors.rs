@@ -535,7 +535,7 @@ fn an_authorizer_that_does_not_exist_is_told_at_the_start_and_to_players() {
     write!(stream, "GET /play?player=ana HTTP/1.1\r\nHost: {}\r\n{upgrade}\r\n", server.play).unwrap();
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer); // the head and the body, then the end
-    assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("authorizer_missing"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("authorizer_missing"), "{answer}");
     let log = server.log();
     assert!(log.contains("connections.authorizer: there is no API destination nope"), "{log}");
 }

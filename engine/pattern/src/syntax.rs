@@ -1,7 +1,8 @@
-//! Where a text stops to be JSON, in words for its sender: `at byte 9 (line 1, column 9): a value was expected`. The one
-//! place that knows the parser's own words.
+//! Where a text stops to be JSON, in words for its sender: `at byte 9 (line 1, column 9): a value was expected`. Only
+//! this file knows the parser's own words.
 
-/// What was expected, and where; `text` is what was parsed. Bytes, lines and columns count from 1; a column is a byte.
+/// What was expected, and where; `text` is what was parsed. Bytes, lines and columns count from 1; a column is one
+/// byte.
 pub fn expected(error: &serde_json::Error, text: &[u8]) -> String {
     if text.trim_ascii().is_empty() {
         return "it is empty".into();

@@ -7,11 +7,11 @@
 //! {"source": "shop", "detail-type": "sold", "detail": {"unit": 1}, "resources": ["unit/1"], "time": "2026-11-24T12:00:00Z"}
 //! ```
 //!
-//! `"event-bus": "NAME"` in an event names its bus, before the query; of an entry of `PutEvents` it is `EventBusName`.
+//! `"event-bus": "NAME"` in an event names its bus, before the query; in an entry of `PutEvents`, `EventBusName`.
 //!
 //! Members that are not named here are ignored, as `PutEvents` ignores them, so that a sender may be newer than this
-//! server, but for other spellings of those that are; those of a CloudEvent are its extensions, and become attributes of the event. A list is a batch and never
-//! the members of one event.
+//! server, but for other spellings of those that are; those of a CloudEvent are its extensions, and become attributes
+//! of the event. A list is a batch and never the members of one event.
 //!
 //! With an API key (`x-api-key`), the key's tags restrict buses and sources, and its usage plan the number of events.
 //!

@@ -282,11 +282,11 @@ pub(crate) fn undecided() -> Vec<u8> {
     refused(StatusCode::SERVICE_UNAVAILABLE, "authorizer_unavailable", message, None).answer()
 }
 
-/// The answer when the authorizer of the settings does not exist: coming back later does not help.
+/// The answer when the authorizer of the settings does not exist: a fault of the configuration.
 pub(crate) fn no_authorizer() -> Vec<u8> {
     let message =
         "this server is configured with an authorizer that does not exist: its operator has to make it".into();
-    refused(StatusCode::INTERNAL_SERVER_ERROR, "authorizer_missing", message, None).answer()
+    refused(StatusCode::SERVICE_UNAVAILABLE, "authorizer_missing", message, None).answer()
 }
 
 /// The answer when connection events cannot be written to the journal fast enough.

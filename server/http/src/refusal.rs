@@ -57,7 +57,7 @@ impl Refusal {
         Refusal { field, ..Refusal::new(StatusCode::BAD_REQUEST, "bad_request", message) }
     }
 
-    /// The same, with more names where an unknown member is told which ones are known.
+    /// The same, with more names in the list of known members.
     pub fn also_known(self, names: &str) -> Refusal {
         Refusal { message: self.message.replacen("known is ", &format!("known is {names}, "), 1), ..self }
     }
@@ -160,7 +160,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
     }
 }
 
-/// Refuses what the parser of queries would replace without a word: bytes that are no UTF-8, signs that encode nothing.
+/// Refuses what the parser of queries would replace: bytes that are no UTF-8, and percent signs that encode no byte.
 ///
 /// # Errors
 /// With the name of the parameter.
