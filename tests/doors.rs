@@ -371,7 +371,7 @@ fn commands_that_lead_to_commands_end_after_eight_rounds() {
     assert_eq!(server.post_event(&event.to_string()).0, 200);
     assert_eq!(next(&server, &told, 1)[0]["reason"], "too_many_hops");
     receive(&server, &appeared, 9);
-    put(&server, &[throw("1", "999")]);
+    put(&server, &[attempt_at("1", "999")]);
     assert_eq!(next(&server, &told, 1)[0]["reason"], "too_many_hops");
     receive(&server, &failed, 9);
     counted(&server, "too_many_hops", 2);

@@ -362,9 +362,9 @@ fn with_retention(data: &Path) {
     let server = Server::start(data, &["--config", path(&config)]);
     let spawned = server.spawn(json!({ "species": "sparkit", "lat": SOL.0, "lon": SOL.1, "catch_rate": 1 })).0;
     let mut ana = Player::connect(server.play, "ana").unwrap();
-    assert_eq!(ana.throw(1, spawned.parse().unwrap()).unwrap()["outcome"], "captured");
+    assert_eq!(ana.attempt(1, spawned.parse().unwrap()).unwrap()["outcome"], "captured");
     for attempt in 2.. {
-        ana.throw(attempt, 1).unwrap();
+        ana.attempt(attempt, 1).unwrap();
         if attempt % 100 == 0 {
             let info: Value = serde_json::from_str(&answer(&["info", "--json", "--data", path(data)])).unwrap();
             if position(&info, "first_position") > 20 {
@@ -396,7 +396,7 @@ fn a_snapshot_that_alone_says_what_came_before_is_kept_or_nothing_serves_without
                 assert!(report["kept"] == "everything" && report["servable"] == true, "{report}");
                 let server = Server::start(&new, &[]);
                 let mut ana = Player::connect(server.play, "ana").unwrap();
-                assert_eq!(ana.throw(1, 1).unwrap()["outcome"], "captured", "the answer is given again");
+                assert_eq!(ana.attempt(1, 1).unwrap()["outcome"], "captured", "the answer is given again");
                 assert!(server.stop().success());
             }
             _ => assert!(report["kept"] == "history" && report["servable"] == false, "{report}"),

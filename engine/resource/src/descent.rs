@@ -48,7 +48,7 @@ impl Descent {
         let deed = match event {
             Event::Put(put) => return put.hops,
             Event::Appeared { fakemon_id, .. } | Event::Vanished { fakemon_id, .. } => Deed::Spawned(*fakemon_id),
-            Event::Attempt { player, attempt_id, .. } => Deed::Attempted(*player, *attempt_id),
+            Event::Attempt(attempt) => Deed::Attempted(attempt.player, attempt.attempt_id),
             _ => return 0,
         };
         self.0.lock().hops.get(&deed).copied().unwrap_or(0)

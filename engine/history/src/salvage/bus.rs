@@ -8,6 +8,7 @@ use fakemon_delivery::reset::cut_back::{cut_back, reach, restate_resources};
 use fakemon_fbs::journal::Changed;
 use fakemon_journal::{Batch, BusStore, ReadError, SalvageCopy};
 use fakemon_model::ids::{Position, Timestamp};
+use fakemon_model::names::{BusName, RuleName};
 use fakemon_resource::resource::Rule;
 use std::path::Path;
 
@@ -99,7 +100,7 @@ impl Bus {
 /// Rules without a target, by name: those that had some lost them with a table.
 fn without_targets(depot: &BusStore) -> Option<String> {
     let registry = Known::read(depot, Position(1), Position(u64::MAX)).ok()?.registry;
-    let lacks = |rule: &&Rule| registry.targets_of(&rule.bus, &rule.name).next().is_none();
+    let lacks = |rule: &&Rule| registry.targets_of(BusName(&rule.bus), RuleName(&rule.name)).next().is_none();
     let rules: Vec<String> =
         registry.rules.values().filter(lacks).map(|rule| format!("{}/{}", rule.bus, rule.name)).collect();
     let named = rules[..rules.len().min(NAMED_MAX)].join(", ");
