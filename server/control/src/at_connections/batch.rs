@@ -166,7 +166,7 @@ mod tests {
     fn a_line_that_makes_no_sense_is_named() {
         let long = format!("{{\"id\":\"{ID}\",\"text\":\"{}\"}}", "x".repeat(MESSAGE_BYTES_MAX + 1));
         for (line, status, what) in [
-            ("{", 400, "EOF"),
+            ("{", 400, "it ends inside of an object"),
             ("7", 400, "must be an object, not 7"),
             (r#"{"text":"x"}"#, 400, "give id, or ids"),
             (r#"{"id":"x"}"#, 400, "give one of text, json and base64"),
