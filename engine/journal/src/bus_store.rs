@@ -602,7 +602,7 @@ mod tests {
         for damage in [&b""[..], &whole[..12], &[&whole[..20], &[0; 4][..]].concat()[..]] {
             fs::write(&note, damage).unwrap();
             let said = BusStore::open(dir.path()).err().unwrap().to_string();
-            assert!(said.contains("`acknowledged.bus` is damaged") && said.contains("delete it"), "{said}");
+            assert!(said.contains("`acknowledged.bus` is damaged") && said.contains("--salvage"), "{said}");
         }
         fs::write(&note, whole).unwrap();
         fs::remove_dir_all(dir.path().join("bus")).unwrap();
