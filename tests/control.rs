@@ -53,7 +53,7 @@ fn any_event_is_put_on_its_bus_alone_and_in_lists() {
     assert_eq!(units, [1, 2, 3, 4]);
     assert_eq!(put[1]["id"], answers[0]["id"]);
     let (status, answer) = server.post_event(&json!([event(5), { "source": "shop" }]).to_string());
-    assert_eq!((status, &answer["error"]["field"]), (400, &json!("detail-type")), "a mistake changes nothing");
+    assert_eq!((status, &answer["error"]["field"]), (400, &json!("[1].detail-type")), "a mistake changes nothing");
 }
 
 #[test]
