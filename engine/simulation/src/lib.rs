@@ -30,12 +30,12 @@
 //! - A disk that says that it synced and did not, and more than one changed bit at a time.
 //! - Time that a step takes: latency is not measured, only order.
 
-pub mod scene; // what a run is about
+pub mod scene; // kinds of runs
 pub mod mistakes; // negative controls
 pub mod memory_log; // a journal in memory, on a machine with faults
 pub mod memory_rows; // the snapshot in memory
 pub mod model; // what must hold
-pub mod outcome; // what came of a run
+pub mod outcome; // the result of a run
 pub mod clients; // players, and their messages
 pub mod node; // one life of a node: the production code, step by step
 pub mod shape; // what is drawn from a seed before the first step

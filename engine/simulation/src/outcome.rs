@@ -1,9 +1,9 @@
-//! What came of a run.
+//! The result of a run: violations, counts, and a digest by which two runs of one seed are compared.
 
 use crate::memory_log::FaultCounts;
 use crate::model::Violation;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// What does not hold.

@@ -1,6 +1,6 @@
-//! What a run is about.
+//! Kinds of runs, by size and by the part of the node that is simulated.
 
-/// What a run is about.
+/// A kind of run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
     /// Some hundred attempts in small steps: many ways for things to meet.
